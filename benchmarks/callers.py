@@ -15,7 +15,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from benchmarks.bare_http import AnswerReader, head_of
-from waymark.contracts import ActionRequest
+from waymark.contracts import ActionRequest, AgentState
 from waymark.loadtest.sample_states import sample
 
 _TIMEOUT_SECONDS = 120
@@ -49,11 +49,16 @@ class Measured:
         return sorted(self.latencies_ms)[math.ceil(0.99 * len(self.latencies_ms)) - 1]
 
 
+def states() -> list[AgentState]:
+    """The recorded states at which an executor was asked, always shuffled in the same way."""
+    shuffled = [decision.state for decision in sample() if decision.asked == "executor"]
+    random.Random(0).shuffle(shuffled)
+    return shuffled
+
+
 def bodies() -> list[bytes]:
-    """A request for each recorded state at which an executor was asked, shuffled."""
-    states = [decision.state for decision in sample() if decision.asked == "executor"]
-    random.Random(0).shuffle(states)
-    return [ActionRequest(state=state).model_dump_json(exclude_defaults=True).encode() for state in states]
+    """A request for each of these states."""
+    return [ActionRequest(state=state).model_dump_json(exclude_defaults=True).encode() for state in states()]
 
 
 async def ask(

@@ -2,17 +2,16 @@
 
     python -m benchmarks.padding [--waiting 96] [--batches 3000]
 
-A simulation without an engine, but with the batcher's own choice (`batch_choice`) and the prompt lengths of the
-recorded sample, drawn at random. The queue always holds the same number of requests. The engine is assumed to cut a
-batch by length into parts of at most half of its tokens, as CTranslate2 does it with two workers. A wait of 0 means:
-taken with the next batch.
+A simulation with the batcher's own choice (`batch_choice`), the engine's own limit for the parts that it cuts a batch
+into (two workers), and the prompt lengths of the recorded sample, drawn at random. Nothing is computed by the model.
+The queue always holds the same number of requests. A wait of 0 means: taken with the next batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,7 @@ from waymark.inference.batching import Query, Work
 from waymark.inference.batching.batch_choice import choose_batch
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.batching.tickets import Group, Ticket
-from waymark.inference.open_engine import open_generator
+from waymark.inference.engines.ctranslate2 import Seq2SeqGenerator
 from waymark.loadtest.sample_states import sample
 from waymark.serving.settings import ServiceSettings
 from waymark.worlds.registry import get_format
@@ -37,19 +36,23 @@ _FLOW = Flow("")
 _CHOICES = (1.0, 1.5, 2.0)
 
 
-def sample_lengths() -> list[int]:
+def open_executor() -> Seq2SeqGenerator:
+    """The shipped executor, with two workers."""
+    return Seq2SeqGenerator(checkpoint.load(_FOLDER, "executor"), threads=_WORKERS)
+
+
+def sample_lengths(generator: Seq2SeqGenerator) -> list[int]:
     """Lengths in tokens of the sample's prompts for the executor."""
-    executor = checkpoint.load(_FOLDER, "executor")
-    prompt_format = get_format(executor.card.prompt_format)
-    generator = open_generator("ctranslate2", executor, threads=1)
+    prompt_format = get_format(checkpoint.load(_FOLDER, "executor").card.prompt_format)
     prompts = [write_prompt(prompt_format, "executor", state.state) for state in sample() if state.asked == "executor"]
     return [len(encoded.ids) for encoded in generator.encode(prompts)]
 
 
-def padded_tokens(lengths: Sequence[int]) -> int:
-    """Input tokens that the engine computes for a batch of prompts of these lengths, padding included."""
+def padded_tokens(lengths: Sequence[int], most: int) -> int:
+    """Input tokens, padding included, that the engine computes for a batch of prompts of these lengths, if each of its
+    parts has at most `most`.
+    """
     longest_first = sorted(lengths, reverse=True)
-    most = -(-sum(longest_first) // _WORKERS)
     tokens, longest, rows = 0, longest_first[0], 0
     for length in longest_first:
         if rows and longest * (rows + 1) > most:
@@ -59,7 +62,13 @@ def padded_tokens(lengths: Sequence[int]) -> int:
 
 
 def simulate(
-    lengths: Sequence[int], *, waiting: int, batches: int, choice: float, settings: ServiceSettings
+    lengths: Sequence[int],
+    cut_tokens: Callable[[Sequence[int]], int],
+    *,
+    waiting: int,
+    batches: int,
+    choice: float,
+    settings: ServiceSettings,
 ) -> tuple[float, list[int]]:
     """Padded tokens divided by the requests' own, and for how many batches each request waited, in ascending order."""
     chance = random.Random(0)
@@ -83,11 +92,12 @@ def simulate(
     padded = own = 0
     waits: list[int] = []
     for number in range(batches):
-        batch, _ = choose_batch(
+        batch = choose_batch(
             list(queue), _FLOW, max_batch=settings.max_batch, max_tokens=settings.max_batch_tokens, choice=choice
-        )
-        padded += padded_tokens([ticket.length for ticket in batch])
-        own += sum(ticket.length for ticket in batch)
+        ).batch
+        of_batch = [ticket.length for ticket in batch]
+        padded += padded_tokens(of_batch, cut_tokens(of_batch))
+        own += sum(of_batch)
         waits += [number - queue.pop(ticket) for ticket in batch]
         queue |= {arrival(): number + 1 for _ in batch}
     loop.close()
@@ -99,11 +109,19 @@ def main(
     batches: Annotated[int, typer.Option(help="Batches to simulate.")] = 3_000,
 ) -> None:
     """Simulate each choice, and print its padding and its waits."""
-    lengths = sample_lengths()
+    generator = open_executor()
+    lengths = sample_lengths(generator)
     table = figures("chosen among", "padded / own", "wait p50", "p99", "slowest", "ratio")
     first = 0.0
     for choice in _CHOICES:
-        share, waits = simulate(lengths, waiting=waiting, batches=batches, choice=choice, settings=ServiceSettings())
+        share, waits = simulate(
+            lengths,
+            generator.cut_tokens,
+            waiting=waiting,
+            batches=batches,
+            choice=choice,
+            settings=ServiceSettings(),
+        )
         first = first or share
         at = [waits[int(len(waits) * part)] for part in (0.5, 0.99)]
         table.add_row(

@@ -357,16 +357,16 @@ def test_a_batch_that_runs_frees_its_room_little_by_little() -> None:
     capacity = QueueCapacity(max_requests=100, max_tokens=100_000, max_seconds=0.5, clock=lambda: now)
     capacity.served(1_000, seconds=1.0)
 
-    capacity.runs("executor", 400)
+    capacity.begins("executor", 400)
     assert room(capacity, 10) == 11
     now += 0.2
     assert room(capacity, 10) == 31
     now += 1.0  # longer than the batch should have taken
     assert room(capacity, 10) == 51
-    capacity.runs("executor", 400)
-    capacity.runs("other", 400)
+    capacity.begins("executor", 400)
+    capacity.begins("other", 400)
     assert room(capacity, 10) == 1  # an empty queue admits any request
-    capacity.runs("other", 0)
+    capacity.ends("other", 0)
     assert room(capacity, 10) == 11
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from waymark.errors import InputTooLarge, QueueFull
 from waymark.inference import Encoded, Generation, Prompt, Steps
 from waymark.inference.batching import Answer, Batcher, CostModel, Query, QueueCapacity, Work
-from waymark.inference.batching.fairness import Flow
+from waymark.inference.batching.fairness import Flow, Shares
 from waymark.inference.engines.scripted import ScriptedGenerator
 from waymark.inference.scoring_steps import in_chunks
 
@@ -67,6 +69,10 @@ def ask(batcher: Batcher, *queries: Query, caller: str = "") -> asyncio.Task[lis
     return asyncio.create_task(batcher.submit([Work.of(query) for query in queries], caller=caller))
 
 
+def scored(prompt: str) -> Query:
+    return Query(prompt, candidates=tuple(f"{prompt} {number}" for number in range(3)))
+
+
 async def until(generator: Stepped, count: int) -> None:
     while len(generator.log) < count:  # noqa: ASYNC110 - it happens in another thread
         await asyncio.sleep(0.001)
@@ -115,6 +121,54 @@ async def test_a_caller_with_many_requests_lets_others_in(generator: Stepped) ->
     generator.permits.release(100)
     await asyncio.gather(*busy)
     await asyncio.to_thread(batcher.close)
+
+
+async def test_scoring_is_answered_if_a_shorter_request_joins_the_next_batch(generator: Stepped) -> None:
+    batcher = make(generator)
+    first = ask(batcher, scored("aaaa"), caller="a")
+    await asyncio.sleep(0.05)  # its first step is in the model
+    second, other = ask(batcher, scored("a"), caller="a"), ask(batcher, scored("bbbb"), caller="b")
+    await asyncio.sleep(0.05)
+    generator.permits.release(100)
+    async with asyncio.timeout(30):
+        answers = [(await task)[0] for task in (first, second, other)]
+    assert [answer.query.prompt for answer in answers] == ["aaaa", "a", "bbbb"]
+    batcher.close()
+
+
+async def test_no_scoring_is_lost_among_callers_that_leave(generator: Stepped) -> None:
+    generator.permits.release(100_000)
+    capacity = QueueCapacity(1_000, 100_000)
+    batcher = make(generator, capacity, max_batch_tokens=1_000)
+    chance = random.Random(0)
+
+    async def caller(number: int) -> None:
+        for turn in range(40):
+            name = f"{number}:{turn}:" + "x" * chance.randrange(9)
+            task = ask(batcher, scored(name) if chance.random() < 0.5 else Query(name), caller=str(number))
+            if chance.random() < 0.2:
+                await asyncio.sleep(chance.random() * 0.002)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            else:
+                assert (await task)[0].query.prompt == name
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(caller(number) for number in range(8)))
+    assert (capacity.requests, capacity.tokens) == (0, 0)
+    batcher.close()
+
+
+def test_a_caller_with_work_in_the_model_keeps_its_share() -> None:
+    shares = Shares()
+    first, second = Flow("a"), Flow("b")
+    assert shares.next([first, second]) == first
+    shares.charge(first, 10.0)
+    shares.charge(second, 11.0)
+    assert shares.next([second], busy=[first]) == second  # all that a has is in the model
+    shares.charge(first, 5.0)
+    assert shares.next([first, second]) == second
 
 
 async def test_too_expensive_requests_are_refused_before_they_wait(generator: Stepped) -> None:

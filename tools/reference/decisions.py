@@ -10,7 +10,7 @@ FOLDER: Final = Path(__file__).parents[2] / "docs" / "decisions"
 _SUBJECTS: Final[dict[str, str]] = {
     "Agent, prompts and rules": "0121 0130 0170 0172 0210 0211 0212 0251 0277 0318",
     "Worlds and simulators": "0120 0150 0151 0231 0243 0252 0253 0286",
-    "Serving: load and fairness": "0110 0111 0242 0310 0311 0313 0320 0321 0322",
+    "Serving: load and fairness": "0110 0111 0242 0310 0311 0313 0320 0321 0322 0323",
     "Serving: limits, security and clients": "0101 0102 0103 0104 0105 0112 0154 0155 0185 0245 0305 0319",
     "Evaluation: what is played and compared": "0122 0123 0132 0134 0275 0276 0301",
     "Evaluation: queue, faults and recovery": "0140 0141 0142 0143 0152 0190 0244 0255 0256 0257 0258 0259",

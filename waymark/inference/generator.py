@@ -63,8 +63,8 @@ Steps = collections.abc.Generator[int, None, list[Generation]]
 
 
 class Generator(Protocol):
-    """A loaded checkpoint. Not thread-safe: one thread at a time calls it, but `encode` may run beside. Batches may
-    mix lengths.
+    """A loaded checkpoint. Not thread-safe: one thread at a time calls it. But `encode` may run beside, and up to
+    `parallel_batches` threads may call `generate`. Batches may mix lengths.
 
     A prompt over the checkpoint's `max_input_tokens` loses its last tokens
     and says so in `truncated_tokens`.
@@ -112,6 +112,13 @@ class Generator(Protocol):
     @property
     def candidate_weight(self) -> int:
         """How many tokens of a prompt take as long to read as one token of a candidate."""
+        ...
+
+    @property
+    def parallel_batches(self) -> int:
+        """How many calls of `generate` it can compute at the same time, at least 1. With 2, a second batch can use what
+        the first leaves idle.
+        """
         ...
 
     def score_in_steps(

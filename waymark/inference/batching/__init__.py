@@ -1,6 +1,6 @@
 """From requests to batches: admission by cost, fairness, and one batcher for each model.
 
-batcher         two threads that tokenise and answer the requests for one model
+batcher         threads that tokenise and answer the requests for one model
 queries         queries, answers, observers
 queue_capacity  limits of a service's queue
 fairness        which caller is served next

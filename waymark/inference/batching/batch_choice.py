@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from waymark.inference.batching.fairness import Flow
 from waymark.inference.batching.tickets import Ticket
@@ -13,11 +15,50 @@ CHOICE = 1.0
 some requests would wait for more batches. See docs/decisions/0321."""
 
 
+@dataclass(slots=True)
+class Supply:
+    """Light work that is tokenised and not in a batch yet, for a quick guess at whether it fills one."""
+
+    requests: int = 0
+    rows: int = 0
+    longest: int = 0
+    """Tokens of the longest prompt."""
+
+    @classmethod
+    def of(cls, tickets: Iterable[Ticket]) -> Supply:
+        """What these tickets are."""
+        supply = cls()
+        for ticket in tickets:
+            supply.add(ticket)
+        return supply
+
+    def add(self, ticket: Ticket) -> None:
+        """Count one more."""
+        if not ticket.flow.heavy:
+            self.requests += 1
+            self.rows += ticket.rows
+            self.longest = max(self.longest, ticket.length)
+
+    def may_fill(self, *, max_batch: int, max_tokens: int) -> bool:
+        """Whether a batch of it would reach one of these limits, if it were chosen in the order of arrival."""
+        return self.requests >= max_batch or self.rows * self.longest > max_tokens
+
+
+class Choice(NamedTuple):
+    """A batch, and what it was chosen from."""
+
+    batch: list[Ticket]
+    """Sorted by length."""
+    of_class: int
+    """Amount of waiting work in its class: light or heavy."""
+    of_kind: int
+    """Amount of waiting work in its class that could share a batch with it."""
+
+
 def choose_batch(
     ready: Sequence[Ticket], flow: Flow, *, max_batch: int, max_tokens: int, choice: float = CHOICE
-) -> tuple[list[Ticket], int]:
-    """A flow's oldest work with other work of the same kind and class, sorted by length; and the amount of waiting work
-    in its class.
+) -> Choice:
+    """A flow's oldest work with other work of the same kind and class.
 
     At most `max_batch` requests with `max_tokens` tokens, including padding, unless the oldest alone has more. The
     others are those nearest in length to the oldest, among the `choice` times `max_batch` oldest of their callers. Work
@@ -46,4 +87,4 @@ def choose_batch(
         if len(batch) == max_batch or rows * longest > max_tokens:
             break
         batch.append(ticket)
-    return sorted(batch, key=lambda ticket: ticket.length), len(of_class)
+    return Choice(sorted(batch, key=lambda ticket: ticket.length), len(of_class), len(ranked))

@@ -6,6 +6,9 @@
     model thread        whose turn it is (`fairness`): the caller's oldest work that is tokenised, with the oldest work
                         of others
 
+An engine with `parallel_batches` has as many model threads. So it gets the next batch of light work while it computes
+the last one, as soon as that next batch is full.
+
 Work that arrives while the model is idle runs at once. Work that waits at the end of a batch may wait for more
 requests, at most `max_wait` seconds since it arrived. Scoring of many candidates is done in steps, and other work runs
 between them. If the engine fails at a batch, its requests run again one by one, so one request cannot make others fail.
@@ -20,12 +23,12 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from waymark.errors import DeadlineExceeded, QueueFull, ServiceUnavailable
 from waymark.inference import Generation, Generator, Steps, to_the_end
-from waymark.inference.batching.batch_choice import choose_batch
+from waymark.inference.batching.batch_choice import Supply, choose_batch
 from waymark.inference.batching.encoding import WorkEncoder
 from waymark.inference.batching.fairness import HEAVY_PART, RECENTLY_SECONDS, Flow, Shares
 from waymark.inference.batching.outcome_delivery import NOT_THE_WORK, closing, settle_soon, too_late
@@ -46,7 +49,7 @@ _log = logging.getLogger("waymark")
 
 
 class Batcher:
-    """Owns a generator and two threads. `submit` is called on one event loop, `start` and `close` from anywhere.
+    """Owns a generator and its threads. `submit` is called on one event loop, `start` and `close` from anywhere.
 
     A batch has at most `max_batch` requests and, including padding, `max_batch_tokens` input tokens over all rows that
     the model computes; a single request may be over that. A prompt of more than `max_input_tokens` is refused, and so
@@ -87,7 +90,7 @@ class Batcher:
         self._arrivals: dict[Flow, deque[Ticket]] = {}
         self._arrival_shares, self._shares = Shares(), Shares()
         self._jobs: dict[Flow, Job] = {}
-        """Begun and not done, one for each flow. Only the model's thread uses it."""
+        """Begun and not done, one for each flow."""
         self._waiting: dict[Ticket, None] = {}
         """All that has a place and is not in the model yet, oldest first."""
         self._next_expiry = math.inf
@@ -96,14 +99,28 @@ class Batcher:
         self._arrived = threading.Condition(self._lock)
         self._tokenised = threading.Condition(self._lock)
         self._next_has_room = threading.Condition(self._lock)
+        self._supply = Supply()
+        """What the next batch can be chosen from."""
         self._next_is_full = False
         """Whether enough light work for another batch was tokenised when the model's last batch began."""
+        self._in_model = 0
+        """Number of batches, or steps of scoring, that the model computes."""
+        self._is_alone = False
+        """Whether nothing else may run beside what the model computes."""
+        self._light_cost_in_model = 0
+        self._flows_in_model: Counter[Flow] = Counter()
+        """By flow, how many of its requests are in the model, or between two steps."""
+        self._is_idle = False
+        """Whether the model waits for work."""
         self._free_since = 0.0
         """When the model could have begun what it does now: its last batch was done, or work came."""
         self._closing = False
         self._threads = [
             threading.Thread(target=self._tokenise, name="tokenise", daemon=True),
-            threading.Thread(target=self._serve, name="model", daemon=True),
+            *(
+                threading.Thread(target=self._serve, name=f"model {number}", daemon=True)
+                for number in range(1, generator.parallel_batches + 1)
+            ),
         ]
 
     def start(self) -> None:
@@ -161,11 +178,12 @@ class Batcher:
             for ticket in given_up:
                 self._leave(ticket)
             for condition in (self._arrived, self._next_has_room, self._tokenised):
-                condition.notify()
+                condition.notify_all()
         settle_soon([(ticket, closing()) for ticket in given_up])
+        deadline = time.monotonic() + _LAST_BATCH_SECONDS
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(_LAST_BATCH_SECONDS)
+                thread.join(max(0.0, deadline - time.monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
             self._generator.close()
 
@@ -237,7 +255,9 @@ class Batcher:
                 if ticket in self._waiting:
                     self._capacity.resize(cost - ticket.cost, ticket.flow)
                     ticket.cost = cost
-                    self._tokenised.notify()
+                    self._supply.add(ticket)
+                    if not self._in_model or self._may_begin_another():
+                        self._tokenised.notify()
 
     def _next_arrival(self) -> Ticket | None:
         """The oldest work that is not tokenised and still wanted, of the caller whose turn it is; None when closing."""
@@ -258,18 +278,23 @@ class Batcher:
                     self._arrived.wait()
         return None
 
-    # --- the model thread -----------------------------------------------------------------------------------------
+    # --- the model threads ----------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
         while turn := self._next_turn():
             if isinstance(turn, Job):
                 self._advance(turn)
-            elif turn[0].query is not None and turn[0].query.candidates is not None:
-                self._advance(Job(turn, self._score(turn), time.monotonic()))
+            elif _is_scoring(turn):
+                self._advance(Job(turn, self._score(turn), self._flow_without_job(turn), time.monotonic()))
             elif error := self._run(turn):
                 self._settle_failed(turn, error)
-        for job in self._jobs.values():
-            settle_soon([(ticket, closing()) for ticket in job.batch])
+            self._end(turn)
+        with self._lock:
+            given_up = [job.batch for job in self._jobs.values()]
+            self._jobs.clear()
+            for batch in given_up:
+                self._forget(batch)
+        settle_soon([(ticket, closing()) for batch in given_up for ticket in batch])
 
     def _settle_failed(self, batch: Sequence[Ticket], error: Exception) -> None:
         """A batch failed: run its requests one by one, to find those that cause the error."""
@@ -291,16 +316,26 @@ class Batcher:
                 generations = self._generator.generate(prompts_of(batch), n=query.n)
             else:
                 generations = to_the_end(self._score(batch))
-            self._answer(batch, generations, started, time.monotonic() - started)
+            seconds = self._ended(batch, started)
+            self._answer(batch, generations, seconds)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises belongs to the callers
             return error
-        self._charge(batch, time.monotonic() - started)
+        self._charge(batch, seconds)
         return None
+
+    def _ended(self, batch: Sequence[Ticket], started: float) -> float:
+        """Record that a batch is computed. Returns for how many seconds the model computed it: while the batch before
+        was in the model, it waited.
+        """
+        with self._lock:
+            began, self._free_since = self._free_since, time.monotonic()
+            self._capacity.served(sum(ticket.cost for ticket in batch), self._free_since - began)
+            return self._free_since - max(started, began)
 
     def _advance(self, job: Job) -> None:
         """Do one step of scoring. The work is dropped if no caller waits for it."""
-        flow = job.batch[0].flow
-        self._jobs.pop(flow, None)
+        with self._lock:
+            self._jobs.pop(job.flow, None)
         if all(ticket.future.done() for ticket in job.batch):
             job.steps.close()
             return
@@ -309,8 +344,10 @@ class Batcher:
             next(job.steps)
         except StopIteration as done:
             job.seconds += time.monotonic() - began
+            if not job.is_begun:  # no other work ran in between
+                self._ended(job.batch, job.started)
             try:
-                self._answer(job.batch, done.value, job.started, job.seconds, paced=not job.is_begun)
+                self._answer(job.batch, done.value, job.seconds, started=job.started)
             except Exception as error:  # noqa: BLE001 - an engine that forgets an answer has failed
                 self._settle_failed(job.batch, error)
             self._charge(job.batch, time.monotonic() - began)
@@ -320,11 +357,16 @@ class Batcher:
             return
         job.seconds += time.monotonic() - began
         job.is_begun = True
-        self._jobs[flow] = job
         self._charge(job.batch, time.monotonic() - began)
         with self._lock:
+            self._jobs[job.flow] = job
             if all(ticket.encoded is None for ticket in self._waiting):
                 self._free_since = time.monotonic()  # nobody waited for this step
+
+    def _flow_without_job(self, batch: Sequence[Ticket]) -> Flow:
+        """A flow of a new batch that has no job yet, as the flow whose turn it is."""
+        with self._lock:
+            return next(ticket.flow for ticket in batch if ticket.flow not in self._jobs)
 
     def _charge(self, batch: Sequence[Ticket], seconds: float) -> None:
         """Charge the model's time for a batch to its requests, in proportion to their costs."""
@@ -334,41 +376,98 @@ class Batcher:
                 self._shares.charge(ticket.flow, seconds * ticket.cost / cost)
 
     def _next_turn(self) -> list[Ticket] | Job | None:
-        """Wait for the next work of the model. None when closing."""
-        idle = False
+        """Wait for the next work of the model, and begin it. None when closing."""
         with self._lock:
             while not self._closing:
-                self._drop_expired()
-                ready = [ticket for ticket in self._waiting if ticket.encoded is not None]
-                if not ready and not self._jobs:
-                    idle = True
-                    self._set_left(0)
-                    self._tokenised.wait()
-                    self._free_since = time.monotonic()
-                    continue
-                flows = dict.fromkeys([ticket.flow for ticket in ready])
-                flow = self._shares.next(flows | dict.fromkeys(self._jobs))
-                if job := self._jobs.get(flow):
-                    return job
-                # Light work that comes while a batch of heavy work runs waits for all of it.
-                is_beside = flow.heavy and time.monotonic() - self._last_light_arrival < RECENTLY_SECONDS
-                max_tokens = self._light_cost if is_beside else self._max_batch_tokens
-                batch, of_class = choose_batch(ready, flow, max_batch=self._max_batch, max_tokens=max_tokens)
-                oldest = next(ticket for ticket in ready if ticket.flow == flow)
-                patience = 0.0 if idle or self._jobs else oldest.admitted + self._max_wait - time.monotonic()
-                if patience <= 0 or len(batch) < of_class or len(batch) == self._max_batch:
-                    for ticket in batch:
-                        self._leave(ticket)
-                    self._set_left(sum(not ticket.flow.heavy for ticket in ready) - len(batch))
-                    if not flow.heavy:
-                        self._capacity.runs(self, sum(ticket.cost for ticket in batch))
-                    return batch
+                turn, patience = self._choose_turn()
+                if turn:
+                    self._begin(turn)
+                    return turn
                 self._tokenised.wait(patience)
         return None
 
-    def _set_left(self, tokenised: int) -> None:
-        """Record how much tokenised light work the next batch can choose from. The caller holds the lock."""
-        self._next_is_full = tokenised >= self._max_batch
+    def _choose_turn(self) -> tuple[list[Ticket] | Job | None, float | None]:
+        """The next work of the model; or None, and for how many seconds a larger batch is worth waiting (None: until
+        there is more work). The caller holds the lock.
+        """
+        if self._in_model and not self._may_begin_another():
+            return None, None
+        self._drop_expired()
+        ready = [ticket for ticket in self._waiting if ticket.encoded is not None]
+        if not ready and not self._jobs:
+            if not self._in_model:
+                self._is_idle = True
+                self._set_left([])
+            return None, None
+        flows = dict.fromkeys([ticket.flow for ticket in ready])
+        flow = self._shares.next(flows | dict.fromkeys(self._jobs), self._flows_in_model)
+        if self._in_model and flow.heavy:
+            return None, None
+        if job := self._jobs.get(flow):
+            return job, None
+        # Light work that comes while a batch of heavy work runs waits for all of it.
+        is_beside = flow.heavy and time.monotonic() - self._last_light_arrival < RECENTLY_SECONDS
+        max_tokens = self._light_cost if is_beside else self._max_batch_tokens
+        batch, of_class, of_kind = choose_batch(ready, flow, max_batch=self._max_batch, max_tokens=max_tokens)
+        if self._in_model:
+            is_full = len(batch) < of_kind or len(batch) == self._max_batch
+            return (batch, None) if is_full and not _runs_alone(batch) else (None, None)
+        oldest = next(ticket for ticket in ready if ticket.flow == flow)
+        patience = 0.0 if self._is_idle or self._jobs else oldest.admitted + self._max_wait - time.monotonic()
+        is_full = len(batch) < of_class or len(batch) == self._max_batch  # other kinds of work need not wait for more
+        return (batch, None) if is_full or patience <= 0 else (None, patience)
+
+    def _may_begin_another(self) -> bool:
+        """Whether the model may get another batch beside the one that it computes, and there seems to be enough work
+        for it. The caller holds the lock.
+        """
+        return (
+            self._in_model < self._generator.parallel_batches
+            and not self._is_alone
+            and not self._jobs
+            and self._supply.may_fill(max_batch=self._max_batch, max_tokens=self._max_batch_tokens)
+        )
+
+    def _begin(self, turn: list[Ticket] | Job) -> None:
+        """Record that the model computes this from now on. The caller holds the lock."""
+        self._in_model += 1
+        self._is_alone = _runs_alone(turn)
+        if self._is_idle:
+            self._is_idle = False
+            self._free_since = time.monotonic()
+        if isinstance(turn, Job):
+            return
+        for ticket in turn:
+            self._leave(ticket)
+        self._set_left([ticket for ticket in self._waiting if ticket.encoded is not None])
+        self._flows_in_model.update(ticket.flow for ticket in turn)
+        cost = _light_cost(turn)
+        if cost:
+            self._light_cost_in_model += cost
+            self._capacity.begins(self, cost)
+        if self._may_begin_another():
+            self._tokenised.notify()
+
+    def _end(self, turn: list[Ticket] | Job) -> None:
+        """Record that the model has computed this, or a step of it."""
+        batch = turn.batch if isinstance(turn, Job) else turn
+        with self._lock:
+            self._in_model -= 1
+            self._is_alone = False
+            if any(job.batch is batch for job in self._jobs.values()):
+                return  # further steps follow
+            self._forget(batch)
+
+    def _forget(self, batch: Sequence[Ticket]) -> None:
+        """Count a batch no more as work in the model. The caller holds the lock."""
+        self._flows_in_model -= Counter(ticket.flow for ticket in batch)
+        self._light_cost_in_model -= _light_cost(batch)
+        self._capacity.ends(self, self._light_cost_in_model)
+
+    def _set_left(self, tokenised: Sequence[Ticket]) -> None:
+        """Record the tokenised work that the next batch can be chosen from. The caller holds the lock."""
+        self._supply = Supply.of(tokenised)
+        self._next_is_full = self._supply.requests >= self._max_batch
         if not self._next_is_full:
             self._next_has_room.notify()
 
@@ -381,17 +480,20 @@ class Batcher:
         self,
         batch: Sequence[Ticket],
         generations: Sequence[Generation],
-        started: float,
         seconds: float,
         *,
-        paced: bool = True,
+        started: float | None = None,
     ) -> None:
-        """Deliver the answers. Raises ValueError if some are missing. `paced`: no other work ran in between."""
+        """Deliver the answers. Raises ValueError if some are missing.
+
+        The model has computed them for so many seconds, without a pause unless `started` is given.
+        """
+        began = time.monotonic() - seconds if started is None else started
         answers = [
             Answer(
                 query=query,
                 generation=generation,
-                queue_ms=(started - ticket.admitted - ticket.tokenise_seconds) * 1000,
+                queue_ms=(began - ticket.admitted - ticket.tokenise_seconds) * 1000,
                 tokenise_ms=ticket.tokenise_seconds * 1000,
                 model_ms=seconds * 1000,
             )
@@ -400,10 +502,6 @@ class Batcher:
         settle_soon(
             list(zip(batch, answers, strict=True)), spread_seconds=self._spread if self._capacity.overloaded else 0.0
         )
-        self._capacity.runs(self, 0)
-        if paced:
-            began, self._free_since = self._free_since, time.monotonic()
-            self._capacity.served(sum(ticket.cost for ticket in batch), self._free_since - began)
         self._report(answers, sum(ticket.rows for ticket in batch) * max(ticket.length for ticket in batch))
 
     def _report(self, answers: Sequence[Answer], padded_tokens: int) -> None:
@@ -411,3 +509,17 @@ class Batcher:
             self._observer.ran(answers, padded_tokens)
         except Exception:  # noqa: BLE001 - the model's thread has others to serve
             _log.exception("The observer of a batch failed")
+
+
+def _is_scoring(batch: Sequence[Ticket]) -> bool:
+    return batch[0].query is not None and batch[0].query.candidates is not None
+
+
+def _runs_alone(turn: Sequence[Ticket] | Job) -> bool:
+    """Whether the model computes nothing else beside: a step of scoring, or heavy work."""
+    return isinstance(turn, Job) or _is_scoring(turn) or turn[0].flow.heavy
+
+
+def _light_cost(batch: Sequence[Ticket]) -> int:
+    """What a batch of light work costs; 0 for heavy work."""
+    return 0 if batch[0].flow.heavy else sum(ticket.cost for ticket in batch)

@@ -38,14 +38,17 @@ class Shares:
         self._last = 0.0
         """The counter of the flow that was charged last."""
 
-    def next(self, waiting: Collection[Flow]) -> Flow:
-        """Which of these flows is served next; of equal ones the first. `waiting` is not empty."""
+    def next(self, waiting: Collection[Flow], busy: Collection[Flow] = ()) -> Flow:
+        """Which of these flows is served next; of equal ones the first. `waiting` is not empty.
+
+        `busy` flows have work in the model, for which they will be charged.
+        """
         floor = min((self._served[flow] for flow in waiting if flow in self._served), default=self._last)
         for flow in waiting:
             self._served[flow] = max(floor, self._served.get(flow, floor))
         chosen = min(waiting, key=self._served.__getitem__)
         if len(self._served) > len(waiting):
-            self._forget(waiting, self._served[chosen])
+            self._forget({*waiting, *busy}, self._served[chosen])
         return chosen
 
     def charge(self, flow: Flow, cost: float) -> None:
@@ -53,9 +56,9 @@ class Shares:
         self._last = self._served.get(flow, 0.0) + cost * (HEAVY_WEIGHT if flow.heavy else 1)
         self._served[flow] = self._last
 
-    def _forget(self, waiting: Collection[Flow], floor: float) -> None:
+    def _forget(self, kept: Collection[Flow], floor: float) -> None:
         """Drop idle flows with a counter of at most `floor`, and the oldest ones if there are too many."""
-        idle = [flow for flow in self._served if flow not in waiting]
+        idle = [flow for flow in self._served if flow not in kept]
         for place, flow in enumerate(idle):
             if self._served[flow] <= floor or place < len(idle) - _REMEMBERED:
                 del self._served[flow]

@@ -55,8 +55,8 @@ class QueueCapacity:
         self._tokens_of: Counter[str] = Counter()
         self._heavy_requests = 0
         self._heavy_tokens = 0
-        self._running: dict[object, tuple[int, float]] = {}
-        """By model: the cost of the batch that it computes, and since when."""
+        self._running: dict[object, tuple[float, float]] = {}
+        """By model: the cost of the batches in it, and since when it computes them."""
         self._refused = -math.inf
         """When a request was refused last, other than for the share of heavy work."""
         self.requests = 0
@@ -97,12 +97,18 @@ class QueueCapacity:
         with self._lock:
             self._change(-1, -tokens, flow)
 
-    def runs(self, model: object, tokens: int) -> None:
-        """Record that a model begins a batch of light work of this cost, or with 0 that it has none.
+    def begins(self, model: object, tokens: int) -> None:
+        """Record that a model begins a batch of light work of this cost, or gets it while it computes another.
 
-        What is left of a batch counts in the wait for the model, and becomes less with time. So room for new work comes
-        evenly, not for a whole batch at once.
+        What is left of the batches counts in the wait for the model, and becomes less with time. So room for new work
+        comes evenly, not for a whole batch at once.
         """
+        now = self._clock()
+        left, since = self._running.get(model, (0.0, now))
+        self._running[model] = max(0.0, left - self._done_in(now - since)) + tokens, now
+
+    def ends(self, model: object, tokens: int) -> None:
+        """Record that a batch of a model is done. Others with this cost are still in the model."""
         self._running[model] = tokens, self._clock()
 
     def served(self, tokens: int, seconds: float) -> None:
@@ -145,9 +151,13 @@ class QueueCapacity:
         late = ahead > self._always and self._wait(tokens_ahead) + self._wait_for_running() > self._max_seconds
         return late or self.requests + requests > max_requests or self.tokens + tokens > max_tokens
 
-    def _wait(self, tokens: int) -> float:
+    def _wait(self, tokens: float) -> float:
         """Estimated seconds until requests of this cost are answered; 0 while the pace is not known."""
         return tokens * self._seconds / self._served if self._served else 0.0
+
+    def _done_in(self, seconds: float) -> float:
+        """Estimated cost of the work that a model does in this time; 0 while the pace is not known."""
+        return seconds * self._served / self._seconds if self._seconds else 0.0
 
     def _wait_for_running(self) -> float:
         """Estimated seconds until the batches that run are done."""

@@ -66,6 +66,8 @@ class Job:
 
     batch: Sequence[Ticket]
     steps: Steps
+    flow: Flow
+    """The one whose turn it is."""
     started: float
     """On the monotonic clock."""
     seconds: float = 0.0

@@ -167,6 +167,13 @@ class CTranslate2Generator(ABC):
         """It reads both at once."""
         return 1
 
+    @property
+    def parallel_batches(self) -> int:
+        """Two. The library's workers take the parts of batches in order, so the second begins as the first ends. With
+        one batch at a time, a worker without a part waits for the other worker, and both wait for Python.
+        """
+        return 2
+
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> Steps:
@@ -204,10 +211,16 @@ class CTranslate2Generator(ABC):
         read = [[Ranked(place, tuple(next(logprobs))) for place in range(len(answers))] for answers in choices]
         return [sorted(ranked, key=lambda candidate: candidate.mean, reverse=True)[:n] for ranked in read]
 
-    def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
-        """How prompts of these lengths in tokens are cut, by length, into batches that the workers take in turn."""
+    def cut_tokens(self, lengths: Sequence[int]) -> int:
+        """Input tokens, padding included, of each part into which prompts of these lengths are cut.
+
+        The library sorts the prompts by length and cuts them; its workers take the parts in turn.
+        """
         a_worker = -(-sum(lengths) // self._workers)
-        return {"batch_type": "tokens", "max_batch_size": min(self._batch_tokens, a_worker)}
+        return min(self._batch_tokens, a_worker)
+
+    def _batching(self, lengths: Sequence[int]) -> dict[str, Any]:
+        return {"batch_type": "tokens", "max_batch_size": self.cut_tokens(lengths)}
 
 
 class Seq2SeqGenerator(CTranslate2Generator):

@@ -86,6 +86,11 @@ class ScriptedGenerator:
         """A policy reads neither."""
         return 1
 
+    @property
+    def parallel_batches(self) -> int:
+        """A policy need not be thread-safe."""
+        return 1
+
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> Steps:

@@ -196,6 +196,11 @@ class TransformersGenerator(ABC):
         """It reads both at once."""
         return 1
 
+    @property
+    def parallel_batches(self) -> int:
+        """PyTorch uses all cores, or the whole device, for one batch."""
+        return 1
+
     def score(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> list[Generation]:

@@ -148,6 +148,11 @@ class VllmGenerator:
         """It reads both at once."""
         return 1
 
+    @property
+    def parallel_batches(self) -> int:
+        """One, since its prompts are distributed over the servers by their load."""
+        return 1
+
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
     ) -> Steps:
