@@ -301,7 +301,12 @@ class Run:
                 self._accelerator.backward(loss)
                 if self._accelerator.sync_gradients:
                     norm = self._accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
-                self._optimizer.step()
+                try:
+                    self._optimizer.step()
+                except RuntimeError as error:
+                    if "overflow" not in str(error):
+                        raise
+                    raise self._diverged(f"an update is too large ({error})") from error
                 self._optimizer.zero_grad(set_to_none=True)
             total += loss.detach() * self._devices / self.recipe.accumulate
             examples += len(batch)

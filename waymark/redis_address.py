@@ -21,7 +21,7 @@ _REMEDY: Final = (
     "to WAYMARK_REDIS_PASSWORD."
 )
 _HOST: Final = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/?#@:\[\]]*)(?::(?P<port>\d{1,5}))?(?:[/?#].*)?", re.DOTALL
+    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s/?#@:\[\]]*)(?::(?P<port>\d{1,5}))?(?:/\d*)?(?:[?#].*)?", re.DOTALL
 )
 _NO_USER: Final = re.compile(r"\A[^\s/?#@:\[\]]*(?::\d{1,5})?(?:/\d*)?\?\w+=")
 """An address whose first `@` is in its query."""
@@ -67,7 +67,7 @@ def parse(url: str, password: str = "") -> RedisAddress:
         usable = match is not None and int(match["port"] or 0) <= 65_535
     if not usable:
         raise InvalidInput(
-            f"{_SETTING} names no {'socket' if scheme == 'unix' else 'host and port'} "
+            f"{_SETTING} names no {'socket' if scheme == 'unix' else 'host, port and number of a database'} "
             "(it is not shown, since it may hold a password).",
             remedy=_REMEDY,
             field=_SETTING,

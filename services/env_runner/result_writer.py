@@ -21,6 +21,7 @@ from pathlib import Path
 from services.env_runner.queue import JobStore
 from services.env_runner.queue.job_reader import PAGE, Entry
 from services.env_runner.set_aside_evaluations import SetAsides
+from waymark.command_hints import command
 from waymark.contracts import EpisodeResult
 from waymark.contracts.health import StorageHealth
 from waymark.errors import InvalidInput, JobStoreUnavailable, NotFound, RecordDamaged, StorageUnavailable, WaymarkError
@@ -356,7 +357,7 @@ class ResultKeeper:
         folder = self.folder(evaluation_id)
         with suppress(OSError):
             if folder.exists():
-                remedy = f"Take it back from its folder: waymark resume {folder.path}, or POST …/resume."
+                remedy = f"Take it back from its folder: `{command('resume', folder.path)}`, or POST …/resume."
                 return RecordDamaged(f"Redis has lost the evaluation {evaluation_id}.", remedy=remedy)
         return RecordDamaged(
             f"Redis has lost the evaluation {evaluation_id}, and it has no folder.",

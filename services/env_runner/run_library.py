@@ -94,7 +94,7 @@ class RunLibrary:
                     entries.append(_entry(self._folder_status(name), self.notes(name), on_disk_only=True))
                 except NotFound:  # not a run's folder
                     if name in self._named:
-                        problems[name] = f"{self._named[name] / HEADER} is not a regular file."
+                        problems[name] = f"{_irregular(self._named[name])} is not a regular file."
                 except (WaymarkError, OSError) as error:
                     problems[name] = str(error)
         return sorted(entries, key=lambda entry: (entry.status.created, entry.status.id), reverse=True), problems
@@ -244,7 +244,7 @@ class RunLibrary:
         if known is not None and known.mark == mark:
             return known.status
         evaluation = folder.evaluation()
-        counted = folder.lights()
+        counted = folder.checked_lights()
         errored = sum(result.error is not None for result in counted)
         status = EvaluationStatus(
             id=run,
@@ -273,12 +273,18 @@ class RunLibrary:
                 return known[1]
         evaluation = folder.evaluation()
         places = {spec.id: place for place, spec in enumerate(_specs(evaluation))}
-        lights = sorted(folder.lights(), key=lambda result: places.get(result.id, len(places)))
+        lights = sorted(folder.checked_lights(), key=lambda result: places.get(result.id, len(places)))
         with self._lock:
             self._lights[run] = (mark, lights)
             while len(self._lights) > _KEPT:
                 self._lights.popitem(last=False)
         return lights
+
+
+def _irregular(folder: Path) -> Path:
+    """The file of a run that is no regular file."""
+    paths = [folder / HEADER, folder / EPISODES]
+    return next((path for path in paths if os.path.lexists(path) and not path.is_file()), folder)
 
 
 def name_folders(folders: Sequence[Path]) -> dict[str, Path]:

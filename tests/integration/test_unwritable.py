@@ -18,6 +18,7 @@ import pytest
 
 from tests.commands import SCRIPTED, Command
 from tests.integration.faults import until
+from tests.integration.test_up_down_status import start
 from waymark.child_processes.child_process import HOST
 from waymark.cli.embedded_redis import EmbeddedRedis, ask, has_data
 from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
@@ -223,6 +224,28 @@ def test_an_unwritable_folder_is_reported_and_recovered_later(waymark: Waymark) 
     assert code == 0, err
     assert len(list(RunFolder(first).results())) > before
     assert not Path(arguments[1]).exists()
+
+
+def test_results_of_up_that_are_not_on_disk_are_named_at_its_end(waymark: Waymark, tmp_path: Path) -> None:
+    stack, url = start(waymark)
+    play = waymark("evaluate", "--url", url, "--tasks", "4-2", "--variations", "0-29")
+    play.read_until("2/30")
+    [folder] = {path for path in (tmp_path / "runs").iterdir() if not path.name.startswith("stack-")}
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    code, out, err = play.wait()
+    assert code == 4, err
+    assert "4-2" in out
+    assert "move it away" in err
+    code, _, err = waymark("down").wait()
+    assert code == 0, err
+    _, _, err_of_stack = stack.wait()
+    arguments = recovery(err_of_stack)
+    assert recovery(err)[1:] == arguments[1:]
+    folder.unlink()
+    code, _, err = waymark(*arguments).wait()
+    assert code == 0, err
+    assert len(list(RunFolder(folder).results())) == 30
 
 
 def test_a_runs_path_that_is_a_file_is_bad_input(waymark: Waymark, tmp_path: Path) -> None:

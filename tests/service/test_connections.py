@@ -259,6 +259,28 @@ def test_a_slow_body_at_the_least_rate_is_answered(quick_url: str) -> None:
         assert answers(wire)[0][0] == 200
 
 
+@pytest.mark.parametrize("size", [1, 20])
+def test_a_body_of_very_small_chunks_is_refused_early(quick_url: str, size: int) -> None:
+    chunk = b"%x\r\n" % size + b" " * size + b"\r\n"
+    with connected(quick_url) as wire:
+        wire.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):  # closed while it sends
+            wire.sendall(chunk * 100_000)
+        ((status, body),) = answers(wire)
+        assert status == 400
+        assert "larger chunks" in Problem.model_validate_json(body).detail
+    assert 'reason="body_in_pieces"}' in httpx.get(f"{quick_url}/metrics").text
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 900), (64, 4_000)])
+def test_a_body_of_small_chunks_is_answered(quick_url: str, size: int, count: int) -> None:
+    chunk = b"%x\r\n" % size + b" " * size + b"\r\n"
+    with connected(quick_url) as wire:
+        wire.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * count)
+        wire.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY))
+        assert answers(wire)[0][0] == 200
+
+
 # --- number -----------------------------------------------------------------------------------------------------------
 
 

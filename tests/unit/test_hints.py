@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -62,6 +63,22 @@ def test_no_message_names_a_command_or_package_by_itself(place: Path) -> None:
         assert "pip install" not in line or line.lstrip().startswith(("#", '"""')), where
         if re.search(r"(remedy=|tell\(|say\().*[\"'].*`waymark ", line):
             pytest.fail(where)
+
+
+COMMANDS = "down|evaluate|export|loadtest|recover|report|resume|status|training|up|view|worker"
+
+
+@pytest.mark.parametrize("place", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_text_holds_a_command_as_if_waymark_were_on_path(place: Path) -> None:
+    """Docstrings may: help texts and references are about the installed command."""
+    tree = ast.parse(place.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+    assert not [text for text in texts if re.search(rf"\bwaymark ({COMMANDS})\b", text)]
 
 
 def test_training_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:

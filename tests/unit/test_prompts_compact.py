@@ -10,6 +10,7 @@ from waymark.agent import state as fold
 from waymark.contracts import AgentState, Role
 from waymark.errors import UnparsableAction
 from waymark.loadtest.sample_states import sample
+from waymark.worlds.registry import get_format
 from waymark.worlds.scienceworld.prompts.compact import COMPACT, COMPACT_PLAIN
 
 LOOK = """This room is called the kitchen. In it, you see: 
@@ -251,6 +252,21 @@ def test_every_oracle_decision_survives_the_round_trip(role: Role) -> None:
 def test_an_empty_answer_cannot_be_parsed() -> None:
     with pytest.raises(UnparsableAction):
         COMPACT.parse("executor", "  ")
+
+
+@pytest.mark.parametrize(
+    "text", ["(no answer)", "navigate_to(kitchen", "navigate_to kitchen)", "pick_up ( apple", "? kitchen", "3"]
+)
+@pytest.mark.parametrize("role", ["controller", "first"])
+def test_words_without_a_verb_are_no_subgoal(role: Role, text: str) -> None:
+    for name in ("compact", "transcript", "textworld-plain"):
+        with pytest.raises(UnparsableAction):
+            get_format(name).parse(role, text)
+
+
+def test_a_subgoal_may_hold_pairs_of_parentheses() -> None:
+    text = COMPACT.target("controller", "pick_up(jar (of water), self-made box)")
+    assert COMPACT.parse("controller", text) == "pick_up(jar (of water), self-made box)"
 
 
 # --- without aids ----------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ class HealthWatch:
         """What was reported and is not over, by what it is about."""
         self._looked = float("-inf")
         self._hopeless_since: float | None = None
+        self._cause: WaymarkError | None = None
+        """What keeps results from being written, according to the last answer."""
 
     async def look(self) -> WaymarkError | None:
         """Ask the service, unless it was asked a moment ago, and print what is new.
@@ -60,7 +62,7 @@ class HealthWatch:
         self._look_for_workers(now)
         if now - self._looked < LOOK_SECONDS:
             return None
-        self._looked = now
+        self._looked, self._cause = now, None
         try:
             async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, transport=self._transport) as client:
                 answer = await client.get(self._url)
@@ -75,6 +77,14 @@ class HealthWatch:
             return None
         self._hopeless_since = now if self._hopeless_since is None else self._hopeless_since
         return error if now - self._hopeless_since >= PATIENCE else None
+
+    async def unwritten(self) -> WaymarkError | None:
+        """Ask the service at the end. Returns the error that keeps results of any of these evaluations from being
+        written, if there is one.
+        """
+        self._looked = float("-inf")
+        await self.look()
+        return self._cause
 
     def _look_for_workers(self, now: float) -> None:
         """Say once that nobody has played for a while, though there are episodes to play."""
@@ -107,10 +117,12 @@ class HealthWatch:
                 f"No results can be written, since {health.runs.since}: {health.runs.problem} {health.runs.remedy}"
             )
         self._report(problems)
-        if health.runs is None and (not ours or aside.keys() != ours):
+        cause = health.runs or next(iter(aside.values()), None)
+        if cause is None:
             return None
-        cause = health.runs or next(iter(aside.values()))
-        return StorageUnavailable(cause.problem, remedy=cause.remedy)
+        self._cause = StorageUnavailable(cause.problem, remedy=cause.remedy)
+        concerns_all = health.runs is not None or aside.keys() == ours
+        return self._cause if concerns_all else None
 
     def _report(self, now: dict[str, str]) -> None:
         for about, text in now.items():

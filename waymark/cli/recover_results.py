@@ -37,6 +37,14 @@ def check_written(finished: Mapping[Path, int]) -> None:
             )
 
 
+def kept_data_text(data: Path, runs: Path) -> str:
+    """Says where unwritten results are, and the command that writes them to the folder of all runs."""
+    return (
+        f"Not every result may be on disk. All are kept in {data}. To write them once that is possible:\n"
+        f"  {command('recover', data, '--runs', runs)}"
+    )
+
+
 @contextmanager
 def kept_data_is_named(stack: Stack, say: Callable[[str], None]) -> Iterator[Stack]:
     """A context around a running stack. At its end it prints where unwritten results are, and the command to recover
@@ -47,10 +55,7 @@ def kept_data_is_named(stack: Stack, say: Callable[[str], None]) -> Iterator[Sta
             yield stack
     finally:
         if stack.kept is not None:
-            say(
-                f"Not every result may be on disk. All are kept in {stack.kept}. To write them once that is possible:\n"
-                f"  {command('recover', stack.kept, '--runs', stack.runs)}"
-            )
+            say(kept_data_text(stack.kept, stack.runs))
         elif stack.unwritten:
             say(
                 "Not every result may be on disk. Redis (WAYMARK_REDIS_URL) holds them all: the next env-runner that "

@@ -50,11 +50,16 @@ def find_redis_server(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def check_named_redis(environment: Mapping[str, str] = os.environ) -> None:
-    """Check that the settings of the user's own Redis can be read and that something listens at its address.
+    """Check that the settings of the user's own Redis can be read, that something listens at its address, and that it
+    accepts the password and the number of the database.
 
     Called before anything starts, because services need many seconds until they notice. Raises InvalidInput,
     StackError.
     """
+    from redis import Redis
+    from redis.exceptions import BusyLoadingError, RedisError
+    from redis.exceptions import TimeoutError as RedisTimeout
+
     file = environment.get("WAYMARK_REDIS_PASSWORD_FILE", "").strip()
     password = read_password(environment.get("WAYMARK_REDIS_PASSWORD", ""), Path(file) if file else None)
     address = parse(environment.get("WAYMARK_REDIS_URL", ""), password)
@@ -71,6 +76,20 @@ def check_named_redis(environment: Mapping[str, str] = os.environ) -> None:
         raise StackError(
             f"Nothing listens at {address.shown}: {error.strerror or str(error) or type(error).__name__}.",
             remedy="Start Redis, set WAYMARK_REDIS_URL to its address, or unset it to use the Redis of Waymark.",
+            field="WAYMARK_REDIS_URL",
+            misconfigured=True,
+        ) from error
+    try:
+        with Redis.from_url(address.url, **address.credentials, socket_timeout=_CONNECT_SECONDS, retry=None) as client:
+            client.ping()
+    except BusyLoadingError:
+        return  # services wait until it has read its data
+    except (RedisError, ValueError) as error:
+        reason = "it does not answer" if isinstance(error, RedisTimeout) else str(error).rstrip(".")
+        raise StackError(
+            f"The Redis at {address.shown} cannot be used: {reason}.",
+            remedy="Correct WAYMARK_REDIS_URL or the password (WAYMARK_REDIS_PASSWORD), or unset them to use the Redis "
+            "of Waymark.",
             field="WAYMARK_REDIS_URL",
             misconfigured=True,
         ) from error

@@ -76,9 +76,10 @@ def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, u
     Raises typer.Exit if they are not all complete, WaymarkError.
     """
     runs = options.runs
+    unwritable: WaymarkError | None = None
     with LiveProgress(err) as progress:
         if url is not None:
-            run_async(_play(played, begin, url, progress, None, runs))
+            unwritable = run_async(_play(played, begin, url, progress, None, runs))
         else:
             progress.say("starting the services")
             with kept_data_is_named(Stack(options), partial(tell, style="bold red")) as stack:
@@ -86,6 +87,8 @@ def play_to_the_end(played: list[Played], begin: Begin, options: StackOptions, u
                 progress.say("stopping the services")
             check_written({run.folder(runs): len(run.results) for run in played})
     show([run.outcome() for run in played], json=json)
+    if unwritable is not None:
+        raise unwritable
     if url is None:
         for run in played:
             folder = run.folder(runs)
@@ -159,11 +162,12 @@ async def _play(
     progress: LiveProgress,
     stack: Stack | None,
     runs: Path,
-) -> None:
+) -> WaymarkError | None:
     """Begin evaluations and follow them to their ends, recording them in `played`; the stack's logs go to the first
     one's folder.
 
-    Raises the first error; for a dead service an error with its name.
+    Returns what keeps some of their results from being written at the end. Raises the first error; for a dead service
+    an error with its name.
     """
     async with EvaluationClient(url) as client:
         await begin(played, client)
@@ -183,6 +187,7 @@ async def _play(
                 if stack is not None and unwritable is not None:
                     raise unwritable
             following.result()
+            return await health.unwritten()
         except ServiceError:
             await asyncio.sleep(_WATCH_SECONDS)  # a service that died is reaped by now, and can be named
             if stack is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from waymark.child_processes.python_process import python_command, python_environment
+from waymark.cli.embedded_redis import has_data
 from waymark.cli.interrupts import ended_by_signals
 from waymark.cli.local_stack import PORTS, Service, Stack, StackOptions, shipped_checkpoints
+from waymark.cli.recover_results import kept_data_is_named, kept_data_text
 from waymark.cli.stack_record import StackRecord, find_records, stop, write_record
 from waymark.clients.addresses import shown
 from waymark.clients.services import API_KEY, SyncEvaluationClient
@@ -70,7 +73,7 @@ def up(
     with errors_reported(), ended_by_signals():
         check_stack(options)
         tell("Starting Redis, controller, executor, env-runner and worker …")
-        with Stack(options) as stack:
+        with kept_data_is_named(Stack(options), partial(tell, style="bold red")) as stack:
             record = write_record(stack.folder, {name: stack.url(name) for name in PORTS}, stack.pids, stack.logs)
             try:
                 _tell_started(stack, get_world(environment).example_task)
@@ -113,6 +116,9 @@ def down(runs: RunsOption = Path("runs")) -> None:
                     remedy=f"Its logs are in {record.logs}",
                 )
             tell("Stopped.")
+            kept = path.parent / "redis"
+            if has_data(kept):
+                tell(kept_data_text(kept, runs), style="bold red")
 
 
 def status(

@@ -105,7 +105,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     if not shared:
         raise InvalidInput(
             f"These {len(runs)} runs share no variation.",
-            remedy="Play the same tasks and variations: waymark evaluate takes several agents in one command.",
+            remedy="Play the same tasks and variations: `evaluate` takes several agents in one command.",
             field="runs",
         )
     worlds = {run.versions.environment.partition(" ")[0] for run in runs if run.versions}

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -164,20 +164,16 @@ class RunFolder:
 
         Raises InvalidInput for damage there; damage among the turns shows when an episode is read whole.
         """
-        path = self.path / EPISODES
-        try:
-            file = open_regular(path, "rb")
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        results: dict[str, EpisodeResult] = {}
-        with file:
-            for number, line in whole_lines(path, file):
-                where = f"Line {number} of {path}"
-                result = parse(EpisodeResult, without_turns(line), where)
-                check_numbers(result, where)
-                results.pop(result.id, None)
-                results[result.id] = result.without_trajectory()
-        return list(results.values())
+        return [result for _, result in self._numbered_lights()]
+
+    def checked_lights(self) -> list[EpisodeResult]:
+        """The same, of a folder whose lines may be of something else. Raises what `checked_results` raises."""
+        check = self._membership()
+        results: list[EpisodeResult] = []
+        for number, result in self._numbered_lights():
+            check(number, result)
+            results.append(result)
+        return results
 
     def checked_results(self) -> Iterator[EpisodeResult]:
         """The same, of a folder whose lines may be of something else.
@@ -185,6 +181,17 @@ class RunFolder:
         Raises NotFound, and InvalidInput for a line of another evaluation, or of an episode that it does not play or
         that another line has already.
         """
+        check = self._membership()
+        for number, result in self._numbered():
+            check(number, result)
+            yield result
+
+    def check(self) -> None:
+        """Raise what `checked_results` raises."""
+        deque(self.checked_results(), maxlen=0)
+
+    def _membership(self) -> Callable[[int, EpisodeResult], None]:
+        """A function that raises InvalidInput unless the episode of a line belongs here. It is given each line once."""
         evaluation = self.evaluation()
         specs = episodes(evaluation.id, evaluation.request, world_of(evaluation.versions.environment))
         if len(specs) != evaluation.episodes:
@@ -194,7 +201,8 @@ class RunFolder:
             )
         expected = {(spec.task, spec.variation, spec.repeat) for spec in specs}
         played: dict[tuple[str, int, int], int] = {}
-        for number, result in self._numbered():
+
+        def check(number: int, result: EpisodeResult) -> None:
             key = (result.task, result.variation, result.repeat)
             named = f"task {result.task[:100]!r}, variation {result.variation}, repeat {result.repeat}"
             wrong = None
@@ -211,11 +219,25 @@ class RunFolder:
                     remedy=f"Take the line out; `{command('resume', self.path)}` plays what is missing.",
                 )
             played[key] = number
-            yield result
 
-    def check(self) -> None:
-        """Raise what `checked_results` raises."""
-        deque(self.checked_results(), maxlen=0)
+        return check
+
+    def _numbered_lights(self) -> list[tuple[int, EpisodeResult]]:
+        """The last line of every episode, without its turns, and its number."""
+        path = self.path / EPISODES
+        try:
+            file = open_regular(path, "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        results: dict[str, tuple[int, EpisodeResult]] = {}
+        with file:
+            for number, line in whole_lines(path, file):
+                where = f"Line {number} of {path}"
+                result = parse(EpisodeResult, without_turns(line), where)
+                check_numbers(result, where)
+                results.pop(result.id, None)
+                results[result.id] = number, result.without_trajectory()
+        return list(results.values())
 
     def _numbered(self, order: Sequence[str] = ()) -> Iterator[tuple[int, EpisodeResult]]:
         """The last line of every episode and its number; first of those that `order` names."""

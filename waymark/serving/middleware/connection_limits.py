@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from waymark.serving.middleware.connections import Connection
 
 Reason = Literal[
-    "head_too_large", "head_timeout", "body_timeout", "idle", "not_reading", "pipelining", "too_many", "replaced"
+    "head_too_large",
+    "head_timeout",
+    "body_timeout",
+    "idle",
+    "not_reading",
+    "pipelining",
+    "too_many",
+    "replaced",
+    "body_in_pieces",
 ]
 """Why a connection was closed by the service."""
 

@@ -8,6 +8,8 @@
   not read its answer after `write_seconds`.
 - At most 32 requests of a connection may wait for the answers to earlier ones (pipelining). Over it the connection is
   closed.
+- A body comes in parts of 64 bytes or more on average, after its first thousand parts. Otherwise the answer is 400:
+  each chunk costs time, however small it is.
 - At most `connections` are open, fewer where the process may open few files. A new one replaces the one that waits
   longest for a request. Where none can be replaced the new one gets 503.
 - Nothing is closed by time, or replaced, while something that came has not been read, nor right after the event loop
@@ -43,6 +45,9 @@ from waymark.serving.middleware.one_write import OneWrite
 _LINGER_SECONDS: Final = 3.0
 """Seconds for which further data of a refused caller are read and dropped, so that the refusal reaches it."""
 _MAX_HEADERS: Final = 256
+_FREE_PARTS: Final = 1_000
+_PART_BYTES: Final = 64
+"""Bytes that the parts of a body must have on average, after the first `_FREE_PARTS`."""
 _MAX_PIPELINED: Final = 32
 """Requests of one connection that wait for the answers to earlier ones."""
 REPLACEABLE_SECONDS: Final = 0.1
@@ -67,6 +72,10 @@ class _TooManyPipelined(Exception):
 
 
 class _HeadTooLarge(Exception):
+    """Ends parsing at once."""
+
+
+class _BodyInPieces(Exception):
     """Ends parsing at once."""
 
 
@@ -96,7 +105,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._unread = 0
         """Bytes since the parser last made something of them."""
-        self._body_bytes = 0
+        self._body_bytes = self._body_parts = 0
         self._offered_upgrade = False
         self._buffered = 0
         self._buffered_since = 0.0
@@ -191,6 +200,9 @@ class Connection(HttpToolsProtocol):
             if isinstance(error.__context__, _HeadTooLarge):
                 self._refuse_head()
                 return
+            if isinstance(error.__context__, _BodyInPieces):
+                self._refuse_pieces()
+                return
             if isinstance(error.__context__, _TooManyPipelined):
                 self._guard.count("pipelining")
                 self._drop()
@@ -266,7 +278,8 @@ class Connection(HttpToolsProtocol):
             self._take_host_of_url()
         super().on_headers_complete()
         self.cycle.keep_alive = self.cycle.keep_alive and not self._stopping
-        self._phase, self._since, self._body_bytes, self._unread = "body", self._heard, 0, 0
+        self._phase, self._since, self._unread = "body", self._heard, 0
+        self._body_bytes = self._body_parts = 0
 
     def _take_host_of_url(self) -> None:
         url: Any = httptools.parse_url(self.url)
@@ -279,7 +292,10 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._body_bytes += len(body)
+        self._body_parts += 1
         self._unread = 0
+        if self._body_parts > _FREE_PARTS + self._body_bytes // _PART_BYTES:
+            raise _BodyInPieces
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -380,6 +396,16 @@ class Connection(HttpToolsProtocol):
         )
         self._linger()
 
+    def _refuse_pieces(self) -> None:
+        self._guard.count("body_in_pieces")
+        if self._is_answering and not self.cycle.response_started:
+            self._answer(
+                400,
+                "BodyInPieces",
+                f"The body comes in parts of less than {_PART_BYTES} bytes. Send larger chunks, or a Content-Length.",
+            )
+        self._linger()
+
     def _linger(self) -> None:
         """Send nothing more, and close when the caller does, or after `_LINGER_SECONDS`.
 
@@ -391,7 +417,11 @@ class Connection(HttpToolsProtocol):
             self._writer.write_eof()
 
     def _answer(self, status: int, kind: str, detail: str, headers: str = "") -> None:
-        words = {"HeadTooLarge": "head too large", "RequestTimeout": "request timeout"}.get(kind, "service unavailable")
+        words = {
+            "HeadTooLarge": "head too large",
+            "RequestTimeout": "request timeout",
+            "BodyInPieces": "body in pieces",
+        }.get(kind, "service unavailable")
         problem = Problem(
             type="urn:waymark:" + words.replace(" ", "-"),
             title=words.capitalize(),

@@ -6,7 +6,7 @@
     waymark_rejected_total{reason}             requests that were answered with an error, by why (`REASONS`)
     waymark_connections_closed_total{reason}   connections that the service closed: head_too_large, head_timeout,
                                                body_timeout, idle, not_reading (its answer), pipelining, too_many,
-                                               replaced
+                                               replaced, body_in_pieces
     process_*                                  CPU seconds, resident bytes, open files, as prometheus_client has them
 
     controller and executor

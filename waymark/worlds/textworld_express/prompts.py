@@ -25,6 +25,7 @@ from waymark.agent.state import actions_only
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.worlds.base import COMPLETE
+from waymark.worlds.subgoal_words import subgoal_of_words
 from waymark.worlds.textworld_express.actions import PHRASES
 from waymark.worlds.textworld_express.scene import room_of
 
@@ -112,8 +113,7 @@ class TextWorldPlain:
             return words
         if words in PHRASES:
             return f"{words.replace(' ', '_')}()"
-        verb, _, rest = words.partition(" ")
-        return f"{verb}({rest.replace(' , ', ', ')})"
+        return subgoal_of_words(words)
 
 
 def _since(state: AgentState) -> Sequence[Turn]:

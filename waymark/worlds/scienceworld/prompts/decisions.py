@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from waymark.contracts import AgentState, Role, Turn
 from waymark.errors import UnparsableAction
 from waymark.worlds.scienceworld.prompts.text_normalisation import apart
+from waymark.worlds.subgoal_words import subgoal_of_words
 
 _END = "end"
 _SUBGOALS = 12
@@ -33,21 +34,15 @@ class Decisions:
         if not words:
             raise UnparsableAction("The model wrote nothing.", remedy="Ask for more alternatives.")
         if role in ("controller", "first"):
-            return _subgoal_of_words(words)
+            return subgoal_of_words(words)
         return None if words == _END else words
 
 
 def words_of_subgoal(subgoal: str) -> str:
-    """`move(apple, red box)` -> `move apple , red box`."""
+    """`move(apple, red box)` -> `move apple , red box`. The inverse of `subgoal_of_words`."""
     verb, _, rest = subgoal.lower().partition("(")
     arguments = rest.removesuffix(")").split(", ") if rest.removesuffix(")") else []
     return " ".join([verb, " , ".join(arguments)]).strip()
-
-
-def _subgoal_of_words(words: str) -> str:
-    """The inverse of `words_of_subgoal`."""
-    verb, _, rest = words.partition(" ")
-    return f"{verb}({rest.replace(' , ', ', ')})"
 
 
 def subgoals(state: AgentState) -> str:
