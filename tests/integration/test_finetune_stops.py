@@ -69,6 +69,12 @@ def test_training_stops_at_the_first_loss_that_is_not_finite(
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 
+def test_an_update_that_overflows_stops_training(corpus: list[Example], tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", replace(TINY, warmup=0, steps=9, learning_rate=1e38), corpus, corpus)
+    with pytest.raises(TrainingDiverged, match=r"at step \d, .* an update is too large .*Set a lower learning_rate"):
+        list(run.train())
+
+
 def test_weights_that_are_not_finite_replace_none(done: Path, corpus: list[Example], tmp_path: Path) -> None:
     run = Run(tmp_path / "run", TINY, corpus, corpus)
     run.save(tmp_path / "kept")

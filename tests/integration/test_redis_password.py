@@ -17,10 +17,10 @@ from services.env_runner.queue import JobStore
 from tests.commands import SCRIPTED, Command
 from waymark.child_processes.child_process import HOST
 from waymark.cli.local_stack import Stack, StackOptions, free_ports
-from waymark.cli.redis_server import find_redis_server
+from waymark.cli.redis_server import check_named_redis, find_redis_server
 from waymark.clients.services import SyncEvaluationClient
 from waymark.contracts import EvaluationRequest
-from waymark.errors import JobStoreUnavailable
+from waymark.errors import JobStoreUnavailable, StackError
 from waymark.operating_system.process_tree import children
 
 PASSWORD = "s3cret/wi#th@all:of?them%25+ü"
@@ -93,6 +93,20 @@ def test_a_wrong_password_ends_the_command_with_one_line(port: int, tmp_path: Pa
     assert command.process.returncode not in (0, 1)
     assert "s3cret" not in output + errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("password", "database", "says"),
+    [("wrong/one", "0", "password"), ("", "0", "uthentication"), (PASSWORD, "99", "out of range")],
+)
+def test_a_redis_that_refuses_is_reported_before_anything_starts(
+    port: int, password: str, database: str, says: str
+) -> None:
+    settings = {"WAYMARK_REDIS_URL": f"redis://{HOST}:{port}/{database}", "WAYMARK_REDIS_PASSWORD": password}
+    with pytest.raises(StackError, match=says) as caught:
+        check_named_redis(settings)
+    assert "wrong/one" not in str(caught.value)
+    check_named_redis({**settings, "WAYMARK_REDIS_URL": f"redis://{HOST}:{port}", "WAYMARK_REDIS_PASSWORD": PASSWORD})
 
 
 def test_a_stack_with_its_own_redis_ignores_the_password(tmp_path: Path) -> None:

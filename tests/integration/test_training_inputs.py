@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from training.recipe import read_recipe, recipe_sha256
 from training.trajectories import Trajectory
 from waymark.inference.checkpoint import load
 
+ROOT = Path(__file__).parents[2]
 CHOSEN = [
     next(trajectory for trajectory in trajectories() if (trajectory.task_id, trajectory.split) == (task, split))
     for task in ("4-2", "7-1")
@@ -352,3 +355,12 @@ def test_a_run_records_its_command_and_resumes_only_by_it(capsys: pytest.Capture
     assert "other trajectories (--data)" in refused([*FINETUNE, *named], capsys)
     write_tables(place, CHOSEN, list(rule_annotations(CHOSEN).values())[:3])
     assert "other sub-goals (--annotations)" in refused([*FINETUNE, *named[:-1]], capsys)
+
+
+def test_packages_that_are_missing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\", name='pyarrow')\n")
+    command = [sys.executable, "-m", "training", "--help"]
+    settings = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert re.fullmatch(r"Training needs packages that are not installed: pyarrow\. Install them: .+\n", done.stderr)

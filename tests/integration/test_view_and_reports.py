@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from tests.commands import Command
+from tests.integration.test_edited_runs import with_another_task, with_fifo, with_nan, without_date
 from tests.samples import evaluation, result_of
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.requested_episodes import episodes
-from waymark.evaluation.run_folder import EPISODES, RunFolder
+from waymark.evaluation.run_folder import EPISODES, HEADER, RunFolder
 
 Waymark = Callable[..., Command]
 REQUEST = EvaluationRequest(tasks=("1-1", "4-2"), variations=(0,))
@@ -68,6 +69,18 @@ def test_view_names_damaged_runs_that_it_leaves_out(waymark: Waymark, tmp_path: 
     assert "Run b is left out." in err
     assert "None of these runs can be read" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("edit", [with_another_task, with_fifo, without_date, with_nan])
+def test_view_leaves_out_what_report_refuses(
+    waymark: Waymark, tmp_path: Path, edit: Callable[[RunFolder], None]
+) -> None:
+    run = written(tmp_path / "edited")
+    edit(run)
+    code, _, err = waymark("view", str(run.path), "--port", "0").wait()
+    assert code == 2
+    assert "Run edited is left out." in err
+    assert str(run.path / (HEADER if edit is without_date else EPISODES)) in err
 
 
 def test_view_refuses_other_folders_in_one_line(waymark: Waymark, tmp_path: Path) -> None:

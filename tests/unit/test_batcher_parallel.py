@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.test_batcher import Gated, Stepped, Tally, ask, make, room, running, text, tokenised
+from waymark.errors import QueueFull
 from waymark.inference.batching import Query, QueueCapacity
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +158,24 @@ async def test_heavy_work_and_light_work_do_not_run_together(
     assert generator.batches[1:] == [["h" * 30]]
     generator.step.release(9)
     await asyncio.gather(heavy, light)
+    batcher.close()
+
+
+async def test_an_overloaded_queue_gives_the_model_one_batch_at_a_time(
+    generator: TwoAtOnce, capacity: QueueCapacity, tally: Tally
+) -> None:
+    batcher = make(generator, capacity, tally, max_batch=2)
+    busy = await running(batcher, generator)
+    first = ask(batcher, "aa")
+    await tokenised(capacity, 2)
+    with pytest.raises(QueueFull):
+        capacity.enter(1_000, 1_000)
+    second = ask(batcher, "bb")
+    await tokenised(capacity, 4)
+    await asyncio.sleep(PATIENCE)
+    assert generator.batches == [["running"]]
+    generator.step.release(9)
+    await asyncio.gather(busy, first, second)
     batcher.close()
 
 

@@ -96,6 +96,8 @@ def test_a_password_file_without_password_is_refused(content: bytes | None, tmp_
         "http://:hunter2@host",
         "hunter2",
         "unix://:hunter2@nowhere",
+        "redis://:hunter2@host/zero",
+        "redis://:hunter2@host/0/more",
         "redis://:x@host?socket_timeout=hunter2",
         "redis://:x@host?hunter2=1",
     ],

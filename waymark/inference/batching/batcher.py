@@ -7,7 +7,7 @@
                         of others
 
 An engine with `parallel_batches` has as many model threads. So it gets the next batch of light work while it computes
-the last one, as soon as that next batch is full.
+the last one, as soon as that next batch is full, unless the queue is overloaded.
 
 Work that arrives while the model is idle runs at once. Work that waits at the end of a batch may wait for more
 requests, at most `max_wait` seconds since it arrived. Scoring of many candidates is done in steps, and other work runs
@@ -419,13 +419,15 @@ class Batcher:
 
     def _may_begin_another(self) -> bool:
         """Whether the model may get another batch beside the one that it computes, and there seems to be enough work
-        for it. The caller holds the lock.
+        for it. While the queue is overloaded, it may not: refusals are late if the model leaves no core idle. The
+        caller holds the lock.
         """
         return (
             self._in_model < self._generator.parallel_batches
             and not self._is_alone
             and not self._jobs
             and self._supply.may_fill(max_batch=self._max_batch, max_tokens=self._max_batch_tokens)
+            and not self._capacity.overloaded
         )
 
     def _begin(self, turn: list[Ticket] | Job) -> None:
