@@ -108,8 +108,11 @@ def annotated(
         segments = annotations[path.key].segments
         edges = [0, *(segment.stop for segment in segments)]
         if not segments or [segment.start for segment in segments] != edges[:-1] or edges[-1] != len(path.steps):
+            covers = f"covers {edges[-1]} actions"
+            if edges[-1] == len(path.steps):
+                covers = "has sub-goals that do not follow one another without gaps"
             raise InvalidInput(
-                f"The annotation of {_named(path.key)} covers {edges[-1]} actions; the path has {len(path.steps)}.",
+                f"The annotation of {_named(path.key)} {covers}; the path has {len(path.steps)} actions.",
                 remedy="Name the annotations of these trajectories, or annotate them: python -m training annotate.",
                 field="annotations",
             )

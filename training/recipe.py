@@ -258,7 +258,7 @@ def require_fitting_data(recipe: Recipe, prompt_format: str, train: Sequence[Exa
     if not dev:
         raise InvalidInput(
             "There are no dev examples to select by.",
-            remedy="Record trajectories of split dev: python -m training trajectories --split dev.",
+            remedy="Record trajectories of split dev (python -m training trajectories --split dev) and annotate them.",
             field="data",
         )
 

@@ -333,3 +333,5 @@ def test_an_unwritable_picture_is_refused_before_the_test(tmp_path: Path) -> Non
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InvalidInput, match=r"folder\.png cannot be written"):
         saturation_curve.check(tmp_path / "folder.png")
+    with pytest.raises(InvalidInput, match=r"/proc/x\.svg cannot be written"):
+        saturation_curve.check(Path("/proc/x.svg"))

@@ -77,6 +77,18 @@ async def test_waiting_fails_if_every_evaluation_stays_set_aside() -> None:
     assert "Free space." in str(error)
 
 
+async def test_results_that_are_not_written_at_the_end_are_an_error() -> None:
+    runner = Runner({"a", "b"})
+    runner.set_aside("of somebody else")
+    assert await runner.watch.unwritten() is None
+    runner.set_aside("b")
+    error = await runner.watch.unwritten()
+    assert isinstance(error, StorageUnavailable)
+    assert "Free space." in str(error)
+    runner.body = {"status": "ok"}
+    assert await runner.watch.unwritten() is None
+
+
 async def test_a_moment_without_a_folder_is_no_error() -> None:
     runner = Runner({"a"})
     for _ in range(4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def check(path: Path) -> None:
         raise InvalidInput(f"There is no folder {path.parent}.", remedy="Make it first.", field="plot")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise InvalidInput(f"{path} cannot be written.", remedy="Name a file that you may write to.", field="plot")
+    if not path.exists():
+        try:
+            # Permissions do not say everything: /proc takes no file even from root, and a disk can be full.
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise InvalidInput(
+                f"{path} cannot be written: {error.strerror}.", remedy="Name a file in another folder.", field="plot"
+            ) from error
     if find_spec("matplotlib") is None:
         raise InvalidInput(
             "Plots need matplotlib, which is not installed.",

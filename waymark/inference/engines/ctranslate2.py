@@ -169,10 +169,10 @@ class CTranslate2Generator(ABC):
 
     @property
     def parallel_batches(self) -> int:
-        """Two. The library's workers take the parts of batches in order, so the second begins as the first ends. With
-        one batch at a time, a worker without a part waits for the other worker, and both wait for Python.
+        """Two, if it has several workers. They take the parts of batches in order, so the second batch begins as the
+        first ends. With one batch at a time, a worker without a part waits for the other workers.
         """
-        return 2
+        return 2 if self._workers > 1 else 1
 
     def score_in_steps(
         self, prompts: Sequence[Prompt], candidates: Sequence[Sequence[str]], *, n: int | None = None
