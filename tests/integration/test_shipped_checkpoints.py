@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from training.trajectories import Trajectory
 from training.worlds.base import RecordingRequest
 from training.worlds.registry import training_world
 from waymark.contracts import Role
+from waymark.inference import Generation
 from waymark.inference.checkpoint import load
 from waymark.inference.open_engine import open_generator
 from waymark.worlds.base import EnvironmentLimits
@@ -52,6 +54,23 @@ def test_a_shipped_checkpoint_keeps_what_its_card_promises(folder: Path) -> None
     hits = sum(answer.candidates[0].text == example.target for answer, example in zip(answers, sample, strict=True))
     # At least 150 of the dev decisions, in int8: three standard errors of the share are 0.12.
     assert hits / len(sample) >= card.training.dev["exact_match"] - 0.12
+
+
+def test_two_batches_at_a_time_have_the_answers_of_one() -> None:
+    executor = load(SHIPPED / "executor", "executor")
+    paths = recorded_dev()[:20]
+    prompt_format = get_format(executor.card.prompt_format)
+    prompts = [example.prompt for example in examples(paths, rule_annotations(paths), "executor", prompt_format)][:128]
+    batches = [prompts[place : place + 32] for place in range(0, len(prompts), 32)]
+    one, two = (open_generator("ctranslate2", executor, threads=threads) for threads in (1, 2))
+    assert (one.parallel_batches, two.parallel_batches) == (1, 2)
+    with ThreadPoolExecutor(2) as pool:
+        beside_another = list(pool.map(two.generate, batches))
+    assert texts(beside_another) == texts([one.generate(batch) for batch in batches])
+
+
+def texts(batches: list[list[Generation]]) -> list[str]:
+    return [generation.candidates[0].text for batch in batches for generation in batch]
 
 
 def recorded_dev() -> list[Trajectory]:
