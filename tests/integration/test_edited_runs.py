@@ -48,7 +48,12 @@ def with_nan(run: RunFolder) -> None:
     (run.path / EPISODES).write_text(text.replace('"seconds":0.1', '"seconds":NaN'))
 
 
-@pytest.mark.parametrize("edit", [without_date, with_fifo, with_another_task, with_nan])
+def with_an_unknown_task(run: RunFolder) -> None:
+    text = (run.path / HEADER).read_text()
+    (run.path / HEADER).write_text(text.replace('"4-2"', '"99-9"'))
+
+
+@pytest.mark.parametrize("edit", [without_date, with_fifo, with_another_task, with_an_unknown_task, with_nan])
 def test_an_edited_run_is_refused_in_one_line(
     waymark: Waymark, tmp_path: Path, edit: Callable[[RunFolder], None]
 ) -> None:

@@ -11,7 +11,13 @@ import httpx
 import pytest
 
 from tests.commands import Command
-from tests.integration.test_edited_runs import with_another_task, with_fifo, with_nan, without_date
+from tests.integration.test_edited_runs import (
+    with_an_unknown_task,
+    with_another_task,
+    with_fifo,
+    with_nan,
+    without_date,
+)
 from tests.samples import evaluation, result_of
 from waymark.contracts import EvaluationRequest
 from waymark.evaluation.requested_episodes import episodes
@@ -71,7 +77,7 @@ def test_view_names_damaged_runs_that_it_leaves_out(waymark: Waymark, tmp_path: 
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("edit", [with_another_task, with_fifo, without_date, with_nan])
+@pytest.mark.parametrize("edit", [with_another_task, with_an_unknown_task, with_fifo, without_date, with_nan])
 def test_view_leaves_out_what_report_refuses(
     waymark: Waymark, tmp_path: Path, edit: Callable[[RunFolder], None]
 ) -> None:
@@ -80,7 +86,7 @@ def test_view_leaves_out_what_report_refuses(
     code, _, err = waymark("view", str(run.path), "--port", "0").wait()
     assert code == 2
     assert "Run edited is left out." in err
-    assert str(run.path / (HEADER if edit is without_date else EPISODES)) in err
+    assert str(run.path / (HEADER if edit in (without_date, with_an_unknown_task) else EPISODES)) in err
 
 
 def test_view_refuses_other_folders_in_one_line(waymark: Waymark, tmp_path: Path) -> None:

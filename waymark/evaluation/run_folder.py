@@ -193,7 +193,13 @@ class RunFolder:
     def _membership(self) -> Callable[[int, EpisodeResult], None]:
         """A function that raises InvalidInput unless the episode of a line belongs here. It is given each line once."""
         evaluation = self.evaluation()
-        specs = episodes(evaluation.id, evaluation.request, world_of(evaluation.versions.environment))
+        try:
+            specs = episodes(evaluation.id, evaluation.request, world_of(evaluation.versions.environment))
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{self.path / HEADER} has a request that cannot be played: {error.message}",
+                remedy="It was written by another version of waymark, edited or damaged.",
+            ) from error
         if len(specs) != evaluation.episodes:
             raise InvalidInput(
                 f"{self.path / HEADER} says {evaluation.episodes} episodes, but its request has {len(specs)}.",
