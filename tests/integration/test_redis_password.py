@@ -97,7 +97,7 @@ def test_a_wrong_password_ends_the_command_with_one_line(port: int, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("password", "database", "says"),
-    [("wrong/one", "0", "password"), ("", "0", "uthentication"), (PASSWORD, "99", "out of range")],
+    [("wrong/one", "0", "password"), ("", "0", "authenticate"), (PASSWORD, "99", "out of range")],
 )
 def test_a_redis_that_refuses_is_reported_before_anything_starts(
     port: int, password: str, database: str, says: str
