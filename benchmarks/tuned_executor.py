@@ -1,6 +1,6 @@
 """The executor with some of its tuning left out: what `benchmarks.tuning` measures against the executor as it ships.
 
-    BENCHMARK_OFF=niceness,slices,one-write python -m benchmarks.tuned_executor
+    BENCHMARK_OFF=niceness,slices,one-write,two-batches python -m benchmarks.tuned_executor
 
 The product has no switches for these; they are taken out here, before the service starts.
 """
@@ -12,10 +12,11 @@ import sys
 from typing import Final
 
 from services.executor.__main__ import main
+from waymark.inference.engines.ctranslate2 import CTranslate2Generator
 from waymark.serving import http_server
 from waymark.serving.middleware import one_write
 
-SWITCHES: Final = ("niceness", "slices", "one-write")
+SWITCHES: Final = ("niceness", "slices", "one-write", "two-batches")
 
 
 def turn_off(name: str) -> None:
@@ -26,6 +27,8 @@ def turn_off(name: str) -> None:
         _replace(http_server, "shorten_slices", lambda: None)
     elif name == "one-write":  # uvicorn writes head and body apart
         _replace(one_write.OneWrite, "write", _write_now)
+    elif name == "two-batches":  # the engine computes one batch at a time
+        _replace(CTranslate2Generator, "parallel_batches", 1)
     else:
         raise SystemExit(f"Unknown switch {name!r}; known are {', '.join(SWITCHES)}.")
 

@@ -5,6 +5,7 @@
     niceness    native threads of the engine give way to Python's
     slices      Python's threads have time slices of 0.2 ms
     one-write   head and body of an answer are sent at once
+    two-batches the engine gets a full batch before it has computed the last one
     own-cores   Python stays on one core, and the engine uses that core only while Python does not (off by default; here
                 it is switched on)
 

@@ -109,6 +109,13 @@ def test_a_redis_that_refuses_is_reported_before_anything_starts(
     check_named_redis({**settings, "WAYMARK_REDIS_URL": f"redis://{HOST}:{port}", "WAYMARK_REDIS_PASSWORD": PASSWORD})
 
 
+@pytest.mark.parametrize("query", ["hunter2=1", "socket_timeout=hunter2"])
+def test_a_redis_address_with_a_wrong_parameter_is_reported_without_it(port: int, query: str) -> None:
+    with pytest.raises(StackError, match="parameter") as caught:
+        check_named_redis({"WAYMARK_REDIS_URL": f"redis://{HOST}:{port}/0?{query}"})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_stack_with_its_own_redis_ignores_the_password(tmp_path: Path) -> None:
     settings = {"WAYMARK_REDIS_PASSWORD": "s3cret"}
     code, out, err = Command(tmp_path, "evaluate", *SCRIPTED, "--tasks", "4-2", settings=settings).wait()

@@ -84,8 +84,12 @@ def check_named_redis(environment: Mapping[str, str] = os.environ) -> None:
             client.ping()
     except BusyLoadingError:
         return  # services wait until it has read its data
-    except (RedisError, ValueError) as error:
-        reason = "it does not answer" if isinstance(error, RedisTimeout) else str(error).rstrip(".")
+    except (RedisError, ValueError, TypeError) as error:
+        reason = str(error).rstrip(".")
+        if isinstance(error, RedisTimeout):
+            reason = "it does not answer"
+        elif not isinstance(error, RedisError):  # whose text may quote a secret
+            reason = "its address has a parameter that Redis' client does not know, or a wrong value"
         raise StackError(
             f"The Redis at {address.shown} cannot be used: {reason}.",
             remedy="Correct WAYMARK_REDIS_URL or the password (WAYMARK_REDIS_PASSWORD), or unset them to use the Redis "
